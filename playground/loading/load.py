@@ -39,6 +39,10 @@ from playground.records import Progress
 
 __all__ = ["SHIPPED", "load_engine"]
 
+ROUNDED = mark(
+    "The adapter is merged into weights that stay quantised: the sum is rounded to their format."
+)
+
 
 def load_engine(
     source: str | Path = "tiny",
@@ -96,6 +100,8 @@ def load_engine(
     report(mark("Ready"), 1, 1)
     shown = found.source.rstrip("/").rpartition("/")[2]  # visitors read the notices
     notices = [describe_relative(shown)]
+    if adapter is not None and quantisation is not None and not quantisation.dequantised_to:
+        notices.append(say(ROUNDED))
     if beside is not None:
         notices += compare_processors(processor, beside.processor, shown)
         processor = beside.processor

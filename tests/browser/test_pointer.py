@@ -101,8 +101,9 @@ def expect_attributes(block: Locator, **selection: str) -> None:
 
 def open_positions(panel: Locator) -> None:
     """Unfold the table of all positions."""
-    if not panel.locator(".pg-table tr[data-start]").first.is_visible():
-        panel.get_by_text("Table of all positions").click()
+    fold = panel.locator("details", has=panel.page.get_by_text("Table of all positions"))
+    if fold.get_attribute("open") is None:
+        fold.locator("summary").click()
 
 
 def marked_rows(panel: Locator) -> Locator:

@@ -120,7 +120,8 @@ def _compare(
             squares += float(first @ first)
             if change is not None:
                 changed_squares += float(change @ change)
-                max_abs = max(max_abs, float(torch.linalg.vector_norm(change, torch.inf)))
+                low, high = torch.aminmax(change)
+                max_abs = max(max_abs, -float(low), float(high))
                 num_changed += int(change.count_nonzero())
     return ModuleChange(
         path=path,
@@ -142,7 +143,7 @@ def _chunks(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
     """The first weight and the change of the second, (elements,) float32, a piece at a time.
 
-    The change is None where both are equal, and where there is nothing to compare with.
+    The change is None if there is nothing to compare with.
     """
     flat = weight.detach().flatten()
     second = None if other is None else other.detach().flatten()
@@ -151,7 +152,5 @@ def _chunks(
         first = piece.float()
         change = None
         if second is not None:
-            changed = second[start : start + CHUNK].to(first.device)
-            if changed.dtype != piece.dtype or not changed.equal(piece):
-                change = changed.float() - first
+            change = second[start : start + CHUNK].to(first.device).float() - first
         yield first, change

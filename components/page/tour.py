@@ -160,6 +160,15 @@ STEPS = (
             "placeholder tokens are equal. See it answer about the wrong image."
         ),
     ),
+    Step(
+        "compare.rounding",
+        mark("What if the weights had 4 bits?"),
+        mark(
+            "Round any part of the model on a copy and see at which step the hidden states "
+            "change, and whether the answer does. The other parts of this tab compare two "
+            "checkpoints in the same way, such as a fine-tune and its base."
+        ),
+    ),
 )
 
 

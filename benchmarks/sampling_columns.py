@@ -158,7 +158,7 @@ def measure_slider(engine: Engine, calls: int) -> Timing:
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
     *_, sampled = sampler.stream()
     branches = tuple(columns_as_branches(sampled, sampler.paths(), ["A"]))
-    lab = Lab(sampled, ("A",), sampler.seconds, max_new_tokens=8, branches=branches)
+    lab = Lab(sampled, ("A",), seconds=sampler.seconds, max_new_tokens=8, branches=branches)
     last = len(branches[0].trace.steps) - 1
     moves = iter(range(1, calls + 2))  # earlier slider positions are cached
 

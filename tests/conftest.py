@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ os.environ["GRADIO_SERVER_PORT"] = str(
 import components  # noqa: F401 - before any test imports gradio, which would write stubs for mypy
 from playground.engine import Engine
 from playground.loading.load import load_engine
+from playground.loading.source_names import TINY_SWAPPED
 from playground.prompt import PromptImage, PromptVideo
 from tests.media_samples import make_image, make_square_image, make_video
 from tests.tiny_random import make_tiny_random_checkpoint
@@ -89,6 +91,12 @@ def tiny_random_moe_engine(tiny_random_moe_folder: Path) -> Engine:
 def shipped_engine() -> Engine:
     """The checkpoint that comes with the repository, float32 on the CPU."""
     return load_engine("tiny", device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def shipped_pair(shipped_engine: Engine) -> Engine:
+    """The shipped checkpoint beside its fine-tune, as the app loads them."""
+    return replace(shipped_engine, other=load_engine(TINY_SWAPPED, beside=shipped_engine))
 
 
 @pytest.fixture(scope="session", params=["random", "shipped"])

@@ -212,12 +212,11 @@ def _step_ticks(checks: Sequence[StepCheck]) -> dict[str, Any]:
     return {"tickvals": list(shown), "ticktext": [name.removeprefix("image.") for name in names]}
 
 
-def plot_token_drift(drift: np.ndarray, labels: Sequence[str]) -> go.Figure:
+def plot_token_drift(drift: np.ndarray) -> go.Figure:
     """The relative difference of each token's hidden state, layer by layer.
 
     Args:
         drift: (layers + 1, seq) float32.
-        labels: the escaped text of each token.
     """
     layer, token = np.unravel_index(int(drift.argmax()), drift.shape)
     found = say(
@@ -240,11 +239,8 @@ def plot_token_drift(drift: np.ndarray, labels: Sequence[str]) -> go.Figure:
     )
     hide_lines(layout)
     layout["meta"] |= {"pointer": pointer_meta("token")}
-    hover = say("token %{x} “%{customdata}”<br>input of layer %{y}<br>|Δ| ÷ norm: %{z:.2%}")
-    texts = np.broadcast_to(np.array(labels, object), drift.shape)
-    return go.Figure(
-        heat_map(drift, hover, bar=say("|Δ| ÷ norm"), percent=True, customdata=texts), layout
-    )
+    hover = say("token %{x}<br>input of layer %{y}<br>|Δ| ÷ norm: %{z:.2%}")
+    return go.Figure(heat_map(drift, hover, bar=say("|Δ| ÷ norm"), percent=True), layout)
 
 
 def plot_carried(effects: StageEffects) -> go.Figure:

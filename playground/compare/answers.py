@@ -56,7 +56,7 @@ def compare_answers(
         InputError: a setting or the length is invalid.
         ModelError: the logits leave no token to sample.
     """
-    answers = [
+    one, other = [
         run_sampling(
             run.engine,
             run.inputs,
@@ -69,9 +69,7 @@ def compare_answers(
         for run in (first, second)
     ]
     return AnswerPair(
-        *answers,
-        first_by_second=_score(second, answers[0]),
-        second_by_first=_score(first, answers[1]),
+        one, other, first_by_second=_score(second, one), second_by_first=_score(first, other)
     )
 
 

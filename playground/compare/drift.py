@@ -57,4 +57,5 @@ def measure_drift(first: Run, second: Run, *, progress: Progress | None = None) 
 def token_drift(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """|second - first| / |first| per token: (seq,) float32 for states of (seq, hidden)."""
     norms: torch.Tensor = first.float().norm(dim=-1)
-    return (second.float() - first.float()).norm(dim=-1) / norms.clamp(min=1e-30)
+    drift: torch.Tensor = (second.float() - first.float()).norm(dim=-1) / norms.clamp(min=1e-30)
+    return drift

@@ -36,7 +36,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'’]{2,}")
 # model.forward, input_ids, DynamicCache, <|im_end|>, %{x}, image.png, (h, w): names of the code.
 # A token in quotation marks, whose spaces are shown as signs, is the model's.
 _NAMES = re.compile(
-    r"“[^”\s]+”|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|</?think>|Qwen[\w.-]+|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
+    r"“[^”\s]+”|\btiny-swapped-colors\b|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|</?think>|Qwen[\w.-]+|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
     r"|\b[A-Za-z]+[a-z][A-Z]\w*|\b\w*\d\w*\b|&\w+;"
 )
 

@@ -45,11 +45,11 @@ def chinese_blocks() -> list[gr.blocks.Block]:
 
 
 @pytest.fixture(scope="module")
-def events(shipped_engine: Engine) -> RunEvents:
+def events(shipped_pair: Engine) -> RunEvents:
     """A site with the first example drawn for Chinese readers."""
-    events = make_events(shipped_engine)
+    events = make_events(shipped_pair)
     with speaking("zh"):
-        events.compute_opening(shipped_engine)
+        events.compute_opening(shipped_pair)
     return events
 
 

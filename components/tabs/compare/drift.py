@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 import playground
 from components.charts.compare import plot_drift, plot_token_drift
-from components.charts.token_labels import token_label
 from components.charts.what_if import plot_answer_shift, plot_shift
 from components.parts.controls import Number, Slider
 from components.parts.part import Heading, Part
@@ -151,11 +150,11 @@ def steps(_run: Run, parted: Parted | None) -> go.Figure | None:
 
 
 @PART.chart(mark("Drift of each token"), needs=("measured",))
-def tokens(run: Run, parted: Parted | None) -> go.Figure | None:
+def tokens(_run: Run, parted: Parted | None) -> go.Figure | None:
     """The difference of each token's hidden states."""
     if parted is None or parted.tokens is None:
         return None
-    return plot_token_drift(parted.tokens, [token_label(token.text) for token in run.inputs.tokens])
+    return plot_token_drift(parted.tokens)
 
 
 @PART.chart(mark("Next token"), needs=("measured",))

@@ -22,6 +22,7 @@ SPOKEN_FIELDS = ("label", "info", "placeholder", "empty")
 
 # Names that Chinese texts of the field use as they are.
 NAMES = """
+Linear
 Qwen Playground
 Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU CUDA MiB GiB
 token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack merger KV PCA
@@ -36,7 +37,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'’]{2,}")
 # model.forward, input_ids, DynamicCache, <|im_end|>, %{x}, image.png, (h, w): names of the code.
 # A token in quotation marks, whose spaces are shown as signs, is the model's.
 _NAMES = re.compile(
-    r"“[^”\s]+”|\btiny-swapped-colors\b|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|</?think>|Qwen[\w.-]+|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
+    r"“[^”\s]+”|tiny-swapped-colors|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|</?think>|Qwen[\w.-]+|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
     r"|\b[A-Za-z]+[a-z][A-Z]\w*|\b\w*\d\w*\b|&\w+;"
 )
 

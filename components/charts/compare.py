@@ -257,7 +257,7 @@ def plot_carried(effects: StageEffects) -> go.Figure:
         say("Each stage of the second checkpoint alone in the first: {found}", found=found),
         height=110 + ROW_HEIGHT * len(names),
         alt=say("Bars for {count} stages; {found}.", count=len(names), found=found),
-        x_title=say("share of the change in the next token’s distribution"),
+        x_title=say("share of the change"),
         y_title=say("stage"),
     )
     layout["xaxis"] |= {

@@ -115,7 +115,7 @@ def test_the_walkthrough_goes_through_the_tabs(light: Page) -> None:
         light.keyboard.press("Tab") if len(seen) == 1 else None
         light.locator(".tour-next").click()
         card = light.locator(".tour-card")
-    assert len(seen) == 16
-    assert seen[-1] == "What if the cache ignores the image?"
+    assert len(seen) == 17
+    assert seen[-1] == "What if the weights had 4 bits?"
     open_part_of = light.get_by_role("tab", name="Policy lab")
     expect(open_part_of).to_have_attribute("aria-selected", "true")

@@ -66,9 +66,9 @@ CHARTS: dict[str, dict[str, int]] = {
     },
     "6 Cache reuse": {"Hit or miss": 1, "Cache contents": 1, "Policy lab": 2, "Conversation": 0},
     "Compare": {
-        "Weights": 0,
-        "One run through both": 0,
-        "One stage of the second in the first": 0,
+        "Weights": 1,
+        "One run through both": 4,
+        "One stage of the second in the first": 1,
         "What if rounded": 0,
     },
     "Model": {"": 1},

@@ -40,7 +40,6 @@ class Lab:
 
     sampled: SamplingRun | None = None  # None if there is only a scored text
     names: tuple[str, ...] = ()  # of the columns
-    second: tuple[bool, ...] = ()  # whether the second checkpoint writes it, per column
     seconds: tuple[float, ...] = ()  # generation time of each column
     token_seconds: tuple[tuple[float, ...], ...] = ()  # when each token was generated, per column
     took_s: float = 0.0  # generation time of all columns
@@ -50,6 +49,7 @@ class Lab:
     focus: tuple[str, int] | None = None  # branch and token to show by default
     scored: Scored | None = None
     is_live: bool = False  # still being generated
+    second: tuple[bool, ...] = ()  # per column, whether the second checkpoint writes it
 
     def branch(self, name: object) -> Branch:
         """The branch with this name.

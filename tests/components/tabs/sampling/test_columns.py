@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.tabs.sampling import side
-from components.tabs.sampling.columns import NAMES, SETTINGS, read_columns
+from components.tabs.sampling.columns import CHECKPOINT, FIRST, NAMES, SETTINGS, read_columns
 from components.tabs.sampling.lab import Lab
 from components.tabs.sampling.presets import (
     FIELDS,
@@ -161,8 +161,11 @@ def test_a_bad_length_is_refused(run: Run, length: object) -> None:
 
 def test_the_first_columns_are_presets_with_seeds_of_their_own(run: Run) -> None:
     shown = SETTINGS.details(run)
-    assert shown["value"] == [values_of(start_settings(index)) for index in range(2)]
-    assert shown["starts"] == [values_of(start_settings(index)) for index in range(MAX_COLUMNS)]
+    first = {CHECKPOINT.id: FIRST}
+    assert shown["value"] == [first | values_of(start_settings(index)) for index in range(2)]
+    assert shown["starts"] == [
+        first | values_of(start_settings(index)) for index in range(MAX_COLUMNS)
+    ]
     assert [row["seed"] for row in shown["starts"]] == list(range(MAX_COLUMNS))
     assert shown["names"] == list(NAMES)
     # A checkpoint that does not think has no thinking budget.
@@ -174,7 +177,10 @@ def test_two_columns_always_stay_and_there_are_never_more_than_eight(run: Run) -
     for count in (1, 9):
         with pytest.raises(InputError, match="It takes 2 to 8"):
             SETTINGS.parse(card_rows(*[GREEDY] * count), run)
-    assert SETTINGS.parse(card_rows(*[GREEDY] * 8), run)[-1] == values_of(GREEDY)
+    assert SETTINGS.parse(card_rows(*[GREEDY] * 8), run)[-1] == {
+        CHECKPOINT.id: FIRST,
+        **values_of(GREEDY),
+    }
 
 
 def test_presets(shipped_engine: Engine) -> None:

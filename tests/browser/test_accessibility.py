@@ -117,5 +117,5 @@ def test_the_walkthrough_goes_through_the_tabs(light: Page) -> None:
         card = light.locator(".tour-card")
     assert len(seen) == 17
     assert seen[-1] == "What if the weights had 4 bits?"
-    open_part_of = light.get_by_role("tab", name="Policy lab")
+    open_part_of = light.get_by_role("tab", name="What if rounded")
     expect(open_part_of).to_have_attribute("aria-selected", "true")

@@ -75,4 +75,4 @@ def compare_answers(
 
 def _score(reader: Run, answer: SamplingTrace) -> ScoredText:
     prefix = prompt_prefix(reader.inputs, reader.merged, reader.decoded)
-    return score_tokens(reader.engine, prefix, [step.id for step in answer.steps])
+    return score_tokens(reader.engine, prefix, [step.id for step in answer.steps], top=1)

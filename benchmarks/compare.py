@@ -23,11 +23,10 @@ from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
 from playground.compare.answers import compare_answers
-from playground.compare.drift import measure_drift
+from playground.compare.drift import measure_drift, run_beside
 from playground.compare.weights import compare_weights
 from playground.engine import Engine
 from playground.experiments.what_if_runs import GREEDY, greedy_answer
-from playground.pipeline import Run
 
 TARGET, WEIGHTS_S, ROOM = 2.1, 30.0, 0.1
 
@@ -50,7 +49,7 @@ def run_once(engine: Engine, side: int, num_tokens: int) -> None:
 def compare(engine: Engine, other: Engine, side: int, num_tokens: int) -> None:
     """Both runs, their drift, and both answers."""
     first = start_run(engine, side=side, stage="decoder")
-    second = Run(other, first.prompt)
+    second = run_beside(first, other)
     measure_drift(first, second)
     compare_answers(first, second, GREEDY, max_new_tokens=num_tokens)
 

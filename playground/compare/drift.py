@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from playground.dump import StepCheck, check_step, stage_tensors
+from playground.engine import Engine
 from playground.language import say
 from playground.pipeline import STAGES, Run
 from playground.records import Progress
@@ -24,6 +25,19 @@ class Drift:
     def first_moved(self) -> StepCheck | None:
         """The first step that is not equal; everything after it follows from it, or adds to it."""
         return next((check for check in self.checks if check.status != "equal"), None)
+
+
+def run_beside(first: Run, other: Engine) -> Run:
+    """The prompt of a run with another checkpoint; one processor makes the inputs only once.
+
+    Args:
+        first: of the first checkpoint.
+        other: the other one, of the same architecture.
+    """
+    run = Run(other, first.prompt)
+    if other.processor is first.engine.processor:
+        run.adopt({"preprocess": first.inputs})
+    return run
 
 
 def measure_drift(first: Run, second: Run, *, progress: Progress | None = None) -> Drift:

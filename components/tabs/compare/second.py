@@ -31,9 +31,8 @@ def second_engine(run: Run) -> Engine:
 
 def second_run(run: Run) -> Run:
     """The second checkpoint's run of the same prompt; made once, and kept with the run."""
-    return run.memo(
-        "second checkpoint", lambda: playground.pipeline.Run(second_engine(run), run.prompt)
-    )
+    beside = playground.compare.drift.run_beside
+    return run.memo("second checkpoint", lambda: beside(run, second_engine(run)))
 
 
 def both_names(run: Run) -> tuple[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
-from playground.compare.drift import measure_drift, token_drift
+from playground.compare.drift import measure_drift, run_beside, token_drift
 from playground.dump import dump_tensors
 from playground.engine import Engine
 from playground.pipeline import Run
@@ -48,6 +51,14 @@ def test_the_drift_begins_at_the_changed_module(run: Run, name: str, step: str) 
     assert moved.relative > 0
     assert moved.cosine is not None
     assert moved.cosine < 1
+
+
+def test_inputs_of_one_processor_are_made_once(run: Run) -> None:
+    twin = changed_engine(run.engine)
+    assert run_beside(run, twin).inputs is run.inputs
+    assert measure_drift(run, run_beside(run, twin)).first_moved is None
+    own = replace(twin, processor=copy.copy(twin.processor))
+    assert run_beside(run, own).inputs is not run.inputs
 
 
 def test_steps_that_one_run_lacks_are_named(run: Run) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.heat_map import heat_map, hide_lines
-from components.charts.model import ROOT_ID, tile_name
+from components.charts.model import module_tiles
 from components.charts.style import (
     HEIGHT_LARGE,
     HEIGHT_MEDIUM,
@@ -79,13 +79,7 @@ def _change_tiles(nodes: Sequence[ModuleNode], changes: Mapping[str, ModuleChang
     ends = [math.log10(LEAST_CHANGE), max(0.0, *levels)]
     ticks = list(range(math.ceil(ends[0]), math.floor(ends[1]) + 1))
     return go.Treemap(
-        ids=[node.path or ROOT_ID for node in nodes],
-        labels=[tile_name(node) for node in nodes],
-        parents=["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
-        values=[node.num_parameters for node in nodes],
-        branchvalues="total",
-        maxdepth=5,
-        sort=False,
+        **module_tiles(nodes),
         marker={
             "colors": levels,
             "colorscale": SEQUENTIAL,

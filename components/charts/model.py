@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
@@ -67,13 +67,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
         "customdata": [say("Class"), say("Weights"), say("Memory"), say("Share")],
     }
     tiles = go.Treemap(
-        ids=[node.path or ROOT_ID for node in nodes],
-        labels=[tile_name(node) for node in nodes],
-        parents=["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
-        values=[node.num_parameters for node in nodes],
-        branchvalues="total",
-        maxdepth=5,
-        sort=False,
+        **module_tiles(nodes),
         marker={"colors": [part_color(node.path) for node in nodes]},
         textfont={"color": [TEXT_COLORS[part_color(node.path)] for node in nodes]},
         customdata=[
@@ -93,6 +87,19 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     return go.Figure(tiles, layout)
 
 
+def module_tiles(nodes: Sequence[ModuleNode]) -> dict[str, Any]:
+    """The fields of a ``go.Treemap`` with a tile for each module, as large as its parameters."""
+    return {
+        "ids": [node.path or ROOT_ID for node in nodes],
+        "labels": [_tile_name(node) for node in nodes],
+        "parents": ["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
+        "values": [node.num_parameters for node in nodes],
+        "branchvalues": "total",
+        "maxdepth": 5,
+        "sort": False,
+    }
+
+
 def part_color(path: str) -> str:
     """The colour of the part of the model that a module belongs to."""
     fitting = [
@@ -110,7 +117,7 @@ def say_count(count: int) -> str:
     return say("{thousands:.3g} thousand", thousands=count / 1000) if count >= 1000 else str(count)
 
 
-def tile_name(node: ModuleNode) -> str:
+def _tile_name(node: ModuleNode) -> str:
     """A module's name on a tile: ``layers.3`` is "layer 3"."""
     if not node.path:
         return node.kind

@@ -10,7 +10,7 @@ from playground.records import Progress
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.score import ScoredText, score_tokens
 from playground.sampling.stage import run_sampling
-from playground.sampling.trace import SamplingSettings, SamplingTrace
+from playground.sampling.trace import SamplingRun, SamplingSettings, SamplingTrace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +25,7 @@ class AnswerPair:
     @property
     def first_difference(self) -> int | None:
         """Index of the first token that differs; None if the answers are equal."""
-        ids = [[step.id for step in trace.steps] for trace in (self.first, self.second)]
-        if ids[0] == ids[1]:
-            return None
-        pairs = enumerate(zip(*ids, strict=False))
-        return next((index for index, (a, b) in pairs if a != b), min(map(len, ids)))
+        return SamplingRun((self.first, self.second)).first_divergence
 
 
 def compare_answers(

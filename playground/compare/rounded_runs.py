@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from playground.compare.drift import Drift, measure_drift
+from playground.compare.drift import Drift, measure_drift, run_beside
 from playground.compare.rounded import Formats, RoundedPart, rounded_model
 from playground.engine import Engine
 from playground.experiments.what_if_runs import LogitsShift, compare_logits, greedy_answer
@@ -120,11 +119,9 @@ def try_prompts(
 
 def _run_other(run: Run, engine: Engine, formats: Formats) -> Run:
     """A run of the same prompt, with the records that rounding does not change."""
-    other = Run(engine, run.prompt)
-    same: dict[str, Any] = {"preprocess": run.inputs}
+    other = run_beside(run, engine)
     if not {"vision", "merger"} & formats.keys():
-        same |= {"vision": run.vision}
-    other.adopt(same)
+        other.adopt({"vision": run.vision})
     return other
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from playground.answer.stage import extend_run
 from playground.compare.mix import StageOfModel, list_stages, mix_engines
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.experiments.later_layers import run_later_layers
-from playground.experiments.what_if_runs import greedy_answer
+from playground.experiments.what_if_runs import greedy_answer, kl_divergence
 from playground.language import say
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
@@ -146,20 +144,16 @@ def measure_stages(
     stages = list_stages(first.engine)
     wanted = second.decoded.logits
     found: list[StageEffect] = []
-    kl = _kl(wanted, first.decoded.logits)
+    kl = kl_divergence(wanted, first.decoded.logits)
     for index, stage in enumerate(stages):
         if progress is not None:
             progress(say("one stage of the second checkpoint"), index, len(stages))
         logits = run_mixed(first, second, [stage]).decoded.logits
-        kl_first = _kl(first.decoded.logits, logits)
-        found.append(StageEffect(stage, kl_first, _kl(wanted, logits), int(logits.argmax())))
+        kl_first = kl_divergence(first.decoded.logits, logits)
+        found.append(
+            StageEffect(stage, kl_first, kl_divergence(wanted, logits), int(logits.argmax()))
+        )
         yield StageEffects(kl, tuple(found))
-
-
-def _kl(first: torch.Tensor, second: torch.Tensor) -> float:
-    """KL(first || second) in nats, of logits (vocab,)."""
-    log_p, log_q = (logits.double().log_softmax(-1) for logits in (first, second))
-    return max(0.0, float((log_p.exp() * (log_p - log_q)).sum()))
 
 
 def _check_inputs(first: Run, second: Run) -> None:

@@ -158,6 +158,13 @@ def greedy_answer(
     return run.traces[0]
 
 
+def kl_divergence(first: torch.Tensor, second: torch.Tensor) -> float:
+    """KL(first || second) in nats, of logits (vocab,)."""
+    log_p, log_q = (logits.double().log_softmax(-1) for logits in (first, second))
+    # Rounding may make the KL of two equal distributions slightly negative.
+    return max(0.0, float((log_p.exp() * (log_p - log_q)).sum()))
+
+
 def compare_logits(
     engine: Engine, before: torch.Tensor, after: torch.Tensor, top_k: int
 ) -> LogitsShift:
@@ -169,14 +176,12 @@ def compare_logits(
         after: (vocab,) logits of the changed one.
         top_k: tokens of each run to compare.
     """
-    first, second = (logits.double().log_softmax(-1) for logits in (before, after))
-    p, q = first.exp(), second.exp()
+    p, q = (logits.double().softmax(-1) for logits in (before, after))
     count = min(top_k, p.numel())
     ids = torch.cat([p.topk(count).indices, q.topk(count).indices]).unique()
     ids = ids[torch.maximum(p, q)[ids].argsort(descending=True)]
     return LogitsShift(
-        # Rounding may make the KL of two equal distributions slightly negative.
-        kl=max(0.0, float((p * (first - second)).sum())),
+        kl=kl_divergence(before, after),
         max_abs_dp=float((p - q).abs().max()),
         same_top=bool(p.argmax() == q.argmax()),
         tokens=tuple(
